@@ -1,5 +1,6 @@
 //! The state machines, one folder per service. Pure: no clock, no globals, no random
-//! source and no Redis.
+//! source and no Redis. `planning`, `learning`, `anomaly` and `forecast` are algorithms that no
+//! command uses yet.
 //!
 //! A key is an entity. A write *decides*: it validates and returns events, and changes nothing. The
 //! events are then *applied*; nothing else changes an entity. Replicas, AOF replay and tests apply

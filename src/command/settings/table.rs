@@ -62,7 +62,7 @@ settings! {
 
         /// The self-check examines a value with more elements than this in parts, one part a round.
         /// It skips the value if its type has no parts; LTMC.REPAIR checks it as a whole. An
-        /// element takes about a microsecond, and holds up everything else.
+        /// element takes up to two microseconds, and holds up everything else.
         CheckElementsMax: number("elements", 1..=100_000_000) = 4_000;
 
         /// How many requests with REQID a key remembers of each owner, the latest first; of all
@@ -220,13 +220,13 @@ settings! {
 
         /// Maximum size of the document of a context, as compact JSON.
         ContextBytesMax: number("bytes", 1_024..=536_870_912) = 1_048_576,
-            costs "about a millisecond for each MiB that is written or replicated";
+            costs "about a millisecond for each MiB of texts that is read";
 
         /// Maximum number of values in the document of a context, and in all JSON arguments of one
         /// command together: texts, numbers and the like, arrays and objects. More fails with
         /// LIMIT.
         ContextValuesMax: number("values", 100..=100_000_000) = 10_000,
-            costs "a millisecond or two for 10,000 values that change";
+            costs "a millisecond or two for 10,000 values that are read, and half of one to write them";
 
         /// Maximum number of edits of one LTMC.CTX.UPDATE: of values that it sets, adds, moves or
         /// removes. More fails with LIMIT; REPLACE is one edit.

@@ -240,8 +240,9 @@ pub trait Entity: Serialize + DeserializeOwned + Default + std::fmt::Debug + Sen
         self.check()
     }
 
-    /// How long a check takes, in elements. One element takes at most half a microsecond. A
-    /// release build took 12 ms for ten thousand agents, 7 for grants on paths, 6 for
+    /// How long a check takes, in elements. One element takes about half a microsecond, and up
+    /// to two with cold caches. A release build took 12 ms for ten thousand agents, 7 for grants
+    /// on paths, 6 for
     /// messages, 7 for chunks, 4 for tasks, 4 for members of a document, 2 for answers and
     /// less than one for fields.
     fn check_effort(&self) -> usize {

@@ -21,7 +21,8 @@ pub fn decide_due<H: Host>(node: &mut Node, host: &mut H, key: Key, max: usize) 
     due.retain(|(_, event)| is_here(host, key, event));
     let is_held_up = due.len() < seen;
     let chosen = within(host, key, due.iter().map(|(_, event)| event), max);
-    let last = if chosen.count < due.len() { Some(due[chosen.count - 1].0) } else { last };
+    let cut = due.get(chosen.count).and_then(|_| due[..chosen.count].last()).map(|(alarm, _)| *alarm);
+    let last = cut.or(last);
     let mut events: Vec<_> = due.into_iter().take(chosen.count).map(|(_, event)| event).collect();
     let mut work = looks.max(chosen.weight);
     if let Some(stored) = host.read::<Flow>(key)?.filter(|_| events.is_empty()) {
